@@ -9,7 +9,8 @@ import click
 
 from chorale.search.commands.command import command
 from chorale.search.commands.console import console, progress_console
-from chorale.search.commands.parameters import FOLDER, json_option
+from chorale.search.commands.output_file import require_writable
+from chorale.search.commands.parameters import FILE, FOLDER, json_option
 from chorale.search.commands.study_options import StudyOptions, study_options
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @command(
     examples=[
-        "chorale robustness demo",
+        "chorale robustness demo --html robustness.html",
         "chorale robustness demo --conditions mp3_64,noise_20,cut_3 --json",
     ]
 )
@@ -32,9 +33,16 @@ if TYPE_CHECKING:
     help="Another bundle of the same classes, as of chorale compress.",
 )
 @click.option("--conditions", metavar="NAME,NAME", help="Only these, separated by commas.")
+@click.option("--html", "page", type=FILE, metavar="FILE", help="Also write a page for a browser.")
 @json_option
 @study_options()
-def run(given: StudyOptions, bundle: Path | None, conditions: str | None, as_json: bool) -> int:
+def run(
+    given: StudyOptions,
+    bundle: Path | None,
+    conditions: str | None,
+    page: Path | None,
+    as_json: bool,
+) -> int:
     """Predicts the study's test tracks again as they would arrive under other conditions.
 
     These are MP3, Vorbis and Opus at several bit rates, lower sample rates, clipping, rooms, noise,
@@ -43,13 +51,22 @@ def run(given: StudyOptions, bundle: Path | None, conditions: str | None, as_jso
     and how often the conformal set has the true class. It counts as one more evaluation of the
     locked test set.
     """
+    if page is not None:
+        page = require_writable(page, option="--html")
     with given.open() as reader:
         reader.study(given.name)  # refused before anything heavy is imported
     found, n_looks = _measure(given, bundle, _conditions(conditions))
+    if page is not None:
+        from chorale.datasets.atomic import write_text
+        from chorale.search.champion.robustness.page import render_robustness
+
+        write_text(page, render_robustness(found, study=given.name))
     if as_json:
         print(json.dumps({"study": given.name, **found.as_dict()}, indent=2))
     else:
         _show(found, n_looks)
+        if page is not None:
+            console().print(f"Read it in a browser: {page}", markup=False, soft_wrap=True)
     return 0
 
 

@@ -110,7 +110,7 @@ def test_a_model_predicts_for_arrays_and_files(
 
 
 def test_its_robustness_is_measured_on_the_test_tracks(
-    study: api.Study, capsys: pytest.CaptureFixture[str]
+    study: api.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["robustness", study.name, "--runs", str(study.runs)]
     assert main([*words, "--conditions", "quiet, mp3_64", "--json"]) == 0
@@ -121,7 +121,11 @@ def test_its_robustness_is_measured_on_the_test_tracks(
     assert clean["scores"]["accuracy"] == study.report["ensemble"]["test"]["accuracy"]
     assert clean["scores"]["n"] == mp3["scores"]["n"] == study.report["ensemble"]["test"]["n"]
     assert mp3["ci95"][0] <= mp3["difference"] <= mp3["ci95"][1]
-    assert main([*words, "--conditions", "cut_1"]) == 0
+    page = tmp_path / "page.html"
+    assert main([*words, "--conditions", "cut_1", "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "Test accuracy under each condition, with 95 % intervals" in text
+    assert "<th>the middle second</th>" in text
     shown = capsys.readouterr().out
     assert "the middle second" in shown
     assert "evaluations of this test set so far: 4" in shown, "two of the sweep, two of this test"
