@@ -183,7 +183,7 @@ def common_options() -> list[click.Option]:
         ),
         click.Option(
             ["--log-file"], metavar="FILE", type=click.Path(path_type=Path), expose_value=False,
-            callback=_open_log, help="Append what is printed to FILE, with times.",
+            callback=_open_log, help="Append progress and messages to FILE, with times.",
         ),
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, show_default=False,

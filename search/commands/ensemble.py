@@ -143,7 +143,7 @@ def sweep_of(given: StudyOptions, asked: Mapping[str, Any] | None = None) -> "Sw
     """
     from chorale.datasets.config import problems_error
     from chorale.datasets.errors import UserError, unknown_name_error
-    from chorale.search.config import schema
+    from chorale.search.config import schema, yaml_file
     from chorale.search.config.resolve import ensemble_problems
 
     file = given.runs.study(given.name).sweep_yaml
@@ -151,7 +151,9 @@ def sweep_of(given: StudyOptions, asked: Mapping[str, Any] | None = None) -> "Sw
         known = [paths.root.name for paths in given.runs.studies()]
         unknown = unknown_name_error("study", given.name, known)
         raise UserError(f"{unknown} (in '{given.runs.root}'; --runs FOLDER looks elsewhere)")
-    values: dict[str, Any] = {f"ensemble.{key}": value for key, value in (asked or {}).items()}
+    values = yaml_file.parse_overrides(
+        [f"--ensemble.{key}={value}" for key, value in (asked or {}).items()]
+    )
     values |= {"name": given.name, "runs": given.runs_given}
     if given.store is not None:
         values["store"] = given.store

@@ -31,6 +31,14 @@ def run(architecture: str) -> int:
     click.echo(f"{architecture}: {len(space)} searched parameters")
     for name, distribution in space.items():
         key = known[name]
-        click.echo(f"  --space.{architecture}.{name} {{{describe(distribution)}}} ({key.default})")
+        click.echo(
+            f"  --space.{architecture}.{name} {_range(describe(distribution))} ({key.default})"
+        )
         click.echo(f"      {key.text}")
     return 0
+
+
+def _range(described: str) -> str:
+    """`int: [2, 8] in steps of 2` with braces around what a sweep file takes."""
+    taken, separator, steps = described.partition(" in steps of ")
+    return f"{{{taken}}}{separator}{steps}"

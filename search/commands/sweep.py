@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -78,12 +79,7 @@ def run(
     names, keys = split_key_words(words, sweep_keys())
     values = yaml_file.parse_overrides(keys)
     if not names:
-        named = values.get("dataset")
-        if isinstance(named, str):
-            del values["dataset"]
-        else:
-            named = _default_sweep(values.get("dataset.name"))
-        names = [named]
+        names = [_default_sweep(values.get("dataset", values.get("dataset.name")))]
     file = one_name(names, "one sweep or folder")
     resolved = resolve_file(file, values)
     address = resolved.sweep.cluster.address
@@ -129,8 +125,10 @@ def _default_sweep(dataset: object) -> str:
     """What is run without a sweep file: the demo, whose settings are for its own music only."""
     from chorale.datasets import catalog, plugins
 
-    is_other = dataset in plugins.plugin_names(catalog) and dataset != DEFAULT_DATASET
-    return str(dataset) if is_other else DEFAULT_SWEEP
+    if not isinstance(dataset, str) or dataset == DEFAULT_DATASET:
+        return DEFAULT_SWEEP
+    is_known = dataset in plugins.plugin_names(catalog) or Path(dataset).expanduser().is_dir()
+    return dataset if is_known else DEFAULT_SWEEP
 
 
 def _send(resolved: "ResolvedSweep", address: str, file: str, keys: Sequence[str]) -> int:

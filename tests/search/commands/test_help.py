@@ -95,6 +95,11 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
     assert expected in line
 
 
+def test_an_unknown_dataset_is_answered_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--dataset", "fsd"]) == 1
+    assert "dataset: there is no dataset and no folder 'fsd'; type" in capsys.readouterr().err
+
+
 def completed(*words: str) -> list[str]:
     """The values that the shell offers for the last word."""
     typed = ["chorale", *words]

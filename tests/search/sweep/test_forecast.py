@@ -245,7 +245,7 @@ def test_a_plan_names_time_and_architectures_and_starts_nothing(
 
 def test_a_plan_never_submits_a_job(tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["sweep", *tiny, "--plan", "--cluster.address", "http://127.0.0.1:1"]
-    assert main(words) == 1
+    assert main(words) == 2
     assert "--plan measures where it runs" in " ".join(capsys.readouterr().err.split())
 
 
