@@ -19,6 +19,7 @@ import chorale.lightning_models.patches.lean_lightning  # noqa: F401 - saves eac
 if "PYTEST_XDIST_WORKER" in os.environ:
     # before torch is imported: other tests run on the other cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("COLUMNS", None)  # xdist sets it to 80, which the commands would obey
 
 
 MEMORY_DISK, N_FREE_BYTES = "/dev/shm", 4 * 2**30
