@@ -162,7 +162,8 @@ def run_baselines(
         if (points := [p for p in fits.scores if p.name == name])
     ]
     left_out = plan.left_out(fits.scores)
-    return Baselines(fitted, features, layout, left_out, fits.spent_s, limit_s)
+    slowdown = max(1.0, fits.wall_s / fits.cpu_s) if fits.cpu_s else 1.0
+    return Baselines(fitted, features, layout, left_out, fits.spent_s, limit_s, slowdown=slowdown)
 
 
 def _data(

@@ -150,18 +150,23 @@ class FitJob:
 
 @dataclass(frozen=True)
 class FitResult:
-    """`scores` (n_new, n_classes), wall time, and the fitted arrays if the fit was final."""
+    """`scores` (n_new, n_classes), wall time, and the fitted arrays if the fit was final.
+
+    `cpu_s` is the time of the processor in `took_s`, which other programs may have used as well.
+    """
 
     scores: Floats
     took_s: float
     arrays: ClassifierArrays | None
+    cpu_s: float = 0.0
 
 
 def fit_and_score(job: FitJob) -> FitResult:
     """Fits a classifier with one thread, so that many can run in parallel, and scores `x_new`."""
     n_columns = job.x.shape[1]
     make_classifier(job.name, job.params, n_rows=len(job.x), n_columns=n_columns, seed=job.seed)
-    began = time.perf_counter()  # not earlier: the first line imports scikit-learn
+    # not earlier: the first line imports scikit-learn
+    began, began_cpu = time.perf_counter(), time.process_time()
     x = job.x.astype(np.float64)
 
     def fit(rows: NDArray[np.bool_] | slice, y: Labels) -> ClassifierArrays:
@@ -176,8 +181,8 @@ def fit_and_score(job: FitJob) -> FitResult:
         at_once = not is_one_vs_rest(job.name, job.y)
         arrays = fit(slice(None), job.y) if at_once else fit_each(fit, job.y)
         scores = classifier_scores(arrays, job.x_new, n_classes=job.n_classes)
-    took_s = time.perf_counter() - began
-    return FitResult(scores, took_s, arrays if job.is_final else None)
+    took_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+    return FitResult(scores, took_s, arrays if job.is_final else None, cpu_s)
 
 
 def is_one_vs_rest(name: str, y: Labels) -> bool:

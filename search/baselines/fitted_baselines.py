@@ -51,7 +51,8 @@ class Baselines:
 
     `left_out` are lines for people. `spent_s` is the time of all fits together, of which `limit_s`
     was allowed. `feature_accuracies` maps each candidate feature set to the out-of-fold accuracy of
-    logistic regression, by which one was chosen; it is empty where there was only one.
+    logistic regression, by which one was chosen; it is empty where there was only one. `slowdown`
+    is how many seconds passed for a second of the processor, 1 where no other program wanted it.
     """
 
     fitted: list[Baseline]
@@ -61,6 +62,7 @@ class Baselines:
     spent_s: float
     limit_s: float
     feature_accuracies: Mapping[str, float] = field(default_factory=dict)
+    slowdown: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready facts for the report on how they were fitted."""

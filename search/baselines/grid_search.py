@@ -74,6 +74,9 @@ class GridSearch:
     spent_s: float = 0.0
     measured_s: dict[GridPoint, float] = field(default_factory=dict)
     """seconds of all folds of a point"""
+    cpu_s: float = 0.0
+    """of the fits in `refit`, the time of the processor, and the wall time"""
+    wall_s: float = 0.0
 
     def add_probes(self, probe_of: Mapping[str, str], probes: Mapping[str, Probe]) -> None:
         """Takes over the fits by which the features were chosen.
@@ -146,6 +149,7 @@ class GridSearch:
         results = self.run(fit_and_score, [job for _, job in jobs])
         for (name, job), result in zip(jobs, results, strict=True):
             self.spent_s += result.took_s
+            self.cpu_s, self.wall_s = self.cpu_s + result.cpu_s, self.wall_s + result.took_s
             if job.is_final:
                 final[name] = result
                 self.progress(f"{name} on all tracks")

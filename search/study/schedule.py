@@ -32,6 +32,10 @@ FUSION_SHARE = 0.1
 the other kinds; where it needs more, it is fitted only if time is left."""
 
 
+MAX_SLOWDOWN = 5.0
+"""More than that is not expected of the ensembles, whatever was measured of the baselines."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The wall time of a sweep, in seconds.
@@ -40,15 +44,23 @@ class Schedule:
         limit_s: of the whole sweep; infinite without `budget.minutes`.
         evaluation_s: kept for the ensembles and the report.
         wall_s: returns what has been spent so far, in all sessions.
+        slowdown: returns how much longer things take, as other programs use the processor.
     """
 
     limit_s: float = float("inf")
     evaluation_s: float = 0.0
     wall_s: Callable[[], float] = lambda: 0.0
+    slowdown: Callable[[], float] = lambda: 1.0
 
     @classmethod
     def of(
-        cls, minutes: float | None, *, n_rows: int, n_classes: int, wall_s: Callable[[], float]
+        cls,
+        minutes: float | None,
+        *,
+        n_rows: int,
+        n_classes: int,
+        wall_s: Callable[[], float],
+        slowdown: Callable[[], float] = lambda: 1.0,
     ) -> "Schedule":
         """The schedule for `n_rows` development tracks; `minutes` None: no limit."""
         if minutes is None:
@@ -57,7 +69,7 @@ class Schedule:
         of_fusion_s = fusion_s(n_rows, n_classes)
         if of_fusion_s <= FUSION_SHARE * 60 * minutes:
             evaluation_s += of_fusion_s
-        return cls(60 * minutes, evaluation_s, wall_s)
+        return cls(60 * minutes, evaluation_s, wall_s, slowdown)
 
     @property
     def is_limited(self) -> bool:
@@ -66,7 +78,8 @@ class Schedule:
 
     def left_s(self) -> float:
         """The seconds left for training; negative where the time for the evaluation is used."""
-        return self.limit_s - self.evaluation_s - self.wall_s()
+        slowdown = min(self.slowdown(), MAX_SLOWDOWN)
+        return self.limit_s - slowdown * self.evaluation_s - self.wall_s()
 
     def baselines_s(self) -> float:
         """The seconds that the baselines may take before the search."""

@@ -37,7 +37,8 @@ class SweepContext:
     baselines only; with `finish` nothing more is trained. A trial of an architecture's first
     default may take `trial_limit_s`. `began` is when the command started, by `time.perf_counter`;
     `spent_before_s` is the wall time of earlier runs. `stages_s` maps each stage to its wall time
-    so far, in all runs. `monitor` is what is measured while it runs.
+    so far, in all runs. `monitor` is what is measured while it runs, and `slowdowns` what the
+    baselines' fits showed of other programs on the processor (`Baselines.slowdown`).
     """
 
     resolved: ResolvedSweep
@@ -55,6 +56,7 @@ class SweepContext:
     spent_before_s: float = 0.0
     stages_s: dict[str, float] = field(default_factory=dict)
     monitor: SweepMonitor = field(default_factory=SweepMonitor)
+    slowdowns: list[float] = field(default_factory=list)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -105,6 +107,7 @@ class SweepContext:
             n_rows=len(self.prepared.split.development_ids),
             n_classes=len(self.prepared.class_names),
             wall_s=self.wall_s,
+            slowdown=lambda: self.slowdowns[-1] if self.slowdowns else 1.0,
         )
 
     @contextmanager

@@ -101,6 +101,7 @@ def fit_baselines(
         data |= {"choice": choice, "others": others}
         found = run_baselines(stores[name], run=run, progress=tell, **data)
     found = replace(found, feature_accuracies=choice.accuracies)
+    context.slowdowns.append(found.slowdown)
     write_baselines(
         context.paths,
         found,

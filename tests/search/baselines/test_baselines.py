@@ -1,4 +1,5 @@
 import json
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -348,6 +349,18 @@ def test_two_classes_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for one in run_baselines(store, labels=labels, split=split).fitted:
         assert one.test_proba.shape[1] == 2
         assert accuracy(one.test_proba, truth) > 0.75
+
+
+@pytest.mark.parametrize(("share", "slowdown"), [(0.25, 4.0), (1.5, 1.0)])
+def test_the_share_of_the_processor_that_fits_get_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, slowdown: float
+) -> None:
+    set_grids(monkeypatch, last_of_each_grid())
+    labels = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 8)
+    store = make_store(tmp_path, make_tracks(np.random.default_rng(0), labels))
+    monkeypatch.setattr("time.process_time", lambda: share * time.perf_counter())
+    found = run_baselines(store, labels=labels, split=make_split(len(labels)))
+    assert found.slowdown == pytest.approx(slowdown, rel=0.1)
 
 
 def test_a_folds_parameters_are_chosen_on_the_other_folds(

@@ -49,6 +49,14 @@ def test_time_for_the_evaluation_is_kept_and_grows_with_the_data() -> None:
     assert Schedule(60, wall_s=lambda: 70.0).baselines_s() == 0
 
 
+@pytest.mark.parametrize(("slowdown", "kept_s"), [(1.0, 10.0), (3.0, 30.0), (40.0, 50.0)])
+def test_on_a_busy_machine_more_time_is_kept_for_the_evaluation(
+    slowdown: float, kept_s: float
+) -> None:
+    schedule = Schedule(100, evaluation_s=10, wall_s=lambda: 20.0, slowdown=lambda: slowdown)
+    assert schedule.left_s() == 80 - kept_s
+
+
 def test_until_a_trial_is_complete_the_finalists_share_is_reserved() -> None:
     clock = _Clock()
     meter = _meter(clock, n_finals=30)

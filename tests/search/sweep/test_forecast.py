@@ -201,14 +201,15 @@ def test_defaults_of_quick_architectures_come_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wall_s", "kind", "fits"), [(0, "auto", True), (50, "auto", False), (50, "fusion", True)]
+    ("wall_s", "slowdown", "kind", "fits"),
+    [(0, 1, "auto", True), (0, 5, "auto", False), (50, 1, "auto", False), (50, 1, "fusion", True)],
 )
 def test_fusion_is_left_out_where_it_takes_longer_than_the_time_left(
-    tmp_path: Path, wall_s: float, kind: str, fits: bool
+    tmp_path: Path, wall_s: float, slowdown: float, kind: str, fits: bool
 ) -> None:
     resolved = _resolved(tmp_path, ensemble={"kind": kind})
     prepared = SimpleNamespace(split=PREPARED.split, class_names=range(100))
-    schedule = Schedule(60.0, wall_s=lambda: wall_s)
+    schedule = Schedule(60.0, wall_s=lambda: wall_s, slowdown=lambda: slowdown)
     context: Any = SimpleNamespace(
         sweep=resolved.sweep, prepared=prepared, schedule=schedule, wall_s=lambda: wall_s
     )
