@@ -1,6 +1,7 @@
 """`chorale backup` and `chorale disk`: what is in an archive, and what takes how much space."""
 
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def test_an_archive_of_a_running_study_can_be_used_in_another_folder(
             "runs/champions/x/bundles/card",
             "runs/chorale.db",
         ]
-        archive.extractall(tmp_path / "elsewhere", filter="data")
+    (tmp_path / "elsewhere").mkdir()
+    subprocess.run(["tar", "-xf", file, "-C", tmp_path / "elsewhere"], check=True)
     restored = Runs(tmp_path / "elsewhere" / "runs")
     with LedgerReader(restored.ledger_url) as reader:
         assert reader.rows("a", "search").keys() == {"0"}

@@ -17,6 +17,7 @@ from chorale.search.console.events import TrialStarted
 from chorale.search.console.follow import LogFollower
 from chorale.search.console.progress import Progress, TrialsDisplay
 from chorale.search.console.ticker import StatusTicker
+from chorale.search.paths import StudyPaths
 from chorale.search.sweep import run
 
 
@@ -155,9 +156,10 @@ def test_a_sweep_is_kept_alive_from_its_start(
     monkeypatch.setattr(run, "for_labels", lambda sweep, **_: sweep)
     monkeypatch.setattr(run, "_opened", opened)
     search = SimpleNamespace(objective="accuracy")
+    paths = StudyPaths(tmp_path / "s")
     console, named = (
         make_console(),
-        SimpleNamespace(runs=str(tmp_path), name="s", search=search, track=None),
+        SimpleNamespace(runs=str(tmp_path), name="s", search=search, track=None, paths=paths),
     )
     resolved = cast(ResolvedSweep, SimpleNamespace(sweep=named, dataset_config=None))
     with pytest.raises(RuntimeError, match="no further"):
