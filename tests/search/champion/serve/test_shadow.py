@@ -1,7 +1,6 @@
 """Shadow answers: of another bundle, for the same recordings, without changing an answer."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx2
@@ -26,12 +24,13 @@ from chorale.search.champion.serve.metrics import Metrics
 from chorale.search.champion.serve.shadow import Shadow
 from chorale.search.cli import main
 from chorale.search.paths import Runs
+from tests.search.champion.serve import shadow_processes
 
 Tone = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[tuple[int, "subprocess.Popen[str]"]]]
 
 HERE = Path("a bundle")
-SECOND = np.zeros(8000, np.float32)
+SECOND = np.zeros(shadow_processes.N_SAMPLES, np.float32)
 
 
 @pytest.fixture
@@ -90,12 +89,12 @@ def test_a_shadow_of_other_classes_stops_the_server_at_its_start(
 def test_recordings_beyond_the_limits_are_left_out_and_submitting_never_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with _shadow(monkeypatch, _hanging) as (made, metrics):
+    with _shadow(monkeypatch, shadow_processes.hanging) as (made, metrics):
         for _ in range(shadow.MAX_WAITING):
             made.submit(SECOND, 8000, ["a"])
         made.submit(SECOND, 8000, ["a"])  # the 9th
         assert _value(metrics, "chorale_shadow_left_out_total") == 1
-    with _shadow(monkeypatch, _hanging) as (made, metrics):
+    with _shadow(monkeypatch, shadow_processes.hanging) as (made, metrics):
         monkeypatch.setattr(shadow, "MAX_WAITING_BYTES", 2 * SECOND.nbytes)
         made.submit(SECOND, 8000, ["a"])
         made.submit(np.concatenate([SECOND, SECOND]), 8000, ["a"])
@@ -105,7 +104,7 @@ def test_recordings_beyond_the_limits_are_left_out_and_submitting_never_waits(
 def test_a_process_that_crashes_is_started_again_and_then_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with _shadow(monkeypatch, _crashing) as (made, metrics):
+    with _shadow(monkeypatch, shadow_processes.crashing) as (made, metrics):
         for n in range(1, shadow.MAX_CRASHES + 1):
             made.submit(SECOND, 8000, ["a"])
             _wait(partial(_has_left_out, metrics, n))
@@ -117,32 +116,12 @@ def test_a_process_that_crashes_is_started_again_and_then_given_up(
 def test_a_recording_that_the_other_bundle_cannot_predict_is_left_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with _shadow(monkeypatch, _refusing) as (made, metrics):
+    with _shadow(monkeypatch, shadow_processes.refusing) as (made, metrics):
         made.submit(SECOND, 8000, ["a"])
         made.submit(SECOND, 8000, ["b"])
         _wait(lambda: 'chorale_shadow_answers_total{same="no"} 1.0' in metrics.text().decode())
         assert _value(metrics, "chorale_shadow_left_out_total") == 1
     assert "no shadow answer: ValueError: too short" in caplog.text
-
-
-def _hanging(connection: Connection, *_: object) -> None:
-    connection.send(None)
-    time.sleep(600)
-
-
-def _crashing(connection: Connection, *_: object) -> None:
-    connection.send(None)
-    connection.recv()
-    os._exit(1)
-
-
-def _refusing(connection: Connection, *_: object) -> None:
-    connection.send(None)
-    for reply in ("ValueError: too short", False):
-        connection.recv()
-        assert len(connection.recv_bytes()) == SECOND.nbytes
-        connection.send(reply)
-    connection.poll(600)
 
 
 @contextmanager
