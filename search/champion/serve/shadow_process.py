@@ -22,6 +22,8 @@ def answer_again(connection: Connection, bundle: Path, health_dir: Path | None) 
     """
     silence_libraries()
     os.nice(LOWEST_PRIORITY)
+    if hasattr(os, "SCHED_IDLE"):  # Linux: only while nothing else wants the core
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     import torch
 
     from chorale.search.bundle.bundle import Bundle
