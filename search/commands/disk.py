@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from chorale.search.commands.command import command
@@ -11,17 +11,7 @@ from chorale.search.commands.parameters import json_option
 from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
-    from chorale.search.ledger.reader import LedgerReader
-    from chorale.search.paths import Runs
-
-
-@dataclass(frozen=True)
-class SpaceUse:
-    """A part of the folder: its name, size, and the command that removes it, empty for none."""
-
-    what: str
-    n_bytes: int
-    remove: str = ""
+    from chorale.search.api.disk import SpaceUse
 
 
 @command(examples=["chorale disk", "chorale disk --json"])
@@ -32,6 +22,8 @@ def run(given: StudyOptions, as_json: bool) -> int:
 
     Beside it is the command that removes it. It removes nothing itself. JSON is in bytes.
     """
+    from chorale.search.api.disk import space_used
+
     given.refuse_bucket("measured")
     with given.open() as ledger:
         found = sorted(space_used(given.runs, ledger), key=lambda one: -one.n_bytes)
@@ -43,32 +35,7 @@ def run(given: StudyOptions, as_json: bool) -> int:
     return 0
 
 
-def space_used(runs: "Runs", ledger: "LedgerReader") -> list[SpaceUse]:
-    """The parts of the folder of all studies; those that are empty are left out."""
-    from chorale.search.data import feature_stores
-    from chorale.search.paths import folder_bytes
-
-    names = ledger.studies()
-    parts = [
-        SpaceUse(f"study {name}", folder_bytes(runs.study(name).root), f"study delete {name}")
-        for name in names
-    ]
-    every = feature_stores.cached_stores(runs, ledger)
-    removable = sum(one.n_bytes for one in feature_stores.removable_stores(every))
-    needed = folder_bytes(runs.cache) - removable
-    parts += [
-        SpaceUse("cached features that no study needs", removable, "data prune"),
-        SpaceUse("cached features and audits", needed, "data prune --max-gb 0"),
-        SpaceUse("ledger", sum(p.stat().st_size for p in runs.root.glob("chorale.db*"))),
-    ]
-    known = {*names, runs.cache.name}
-    for place in sorted(runs.root.iterdir()) if runs.root.is_dir() else []:
-        if place.is_dir() and place.name not in known:
-            parts.append(SpaceUse(f"{place.name}/", folder_bytes(place)))
-    return [one for one in parts if one.n_bytes]
-
-
-def _show(found: Sequence[SpaceUse], total: int) -> None:
+def _show(found: Sequence["SpaceUse"], total: int) -> None:
     from rich import box
     from rich.markup import escape
     from rich.table import Table

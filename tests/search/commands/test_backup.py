@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chorale.search.api import backup
 from chorale.search.cli import main
-from chorale.search.commands import backup
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import LedgerReader, Row
 from chorale.search.paths import Runs
@@ -28,6 +28,7 @@ def runs(tmp_path: Path) -> Runs:
         (at.root / "synthetic" / "tone.wav", 1),
         (at.writer, 1),
         (at.study("a").root / ".tracking.lock", 1),
+        (at.root / ".tune-1" / "scratch", 1),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"0" * n_bytes)
