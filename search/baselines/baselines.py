@@ -162,8 +162,9 @@ def run_baselines(
         if (points := [p for p in fits.scores if p.name == name])
     ]
     left_out = plan.left_out(fits.scores)
-    slowdown = max(1.0, fits.wall_s / fits.cpu_s) if fits.cpu_s else 1.0
-    return Baselines(fitted, features, layout, left_out, fits.spent_s, limit_s, slowdown=slowdown)
+    return Baselines(
+        fitted, features, layout, left_out, fits.spent_s, limit_s, slowdown=fits.slowdown
+    )
 
 
 def _data(

@@ -74,9 +74,9 @@ class GridSearch:
     spent_s: float = 0.0
     measured_s: dict[GridPoint, float] = field(default_factory=dict)
     """seconds of all folds of a point"""
-    cpu_s: float = 0.0
-    """of the fits in `refit`, the time of the processor, and the wall time"""
-    wall_s: float = 0.0
+    counted_s: float = 0.0
+    """wall time of the fits of which the processor's time, `counted_cpu_s`, is known"""
+    counted_cpu_s: float = 0.0
 
     def add_probes(self, probe_of: Mapping[str, str], probes: Mapping[str, Probe]) -> None:
         """Takes over the fits by which the features were chosen.
@@ -117,7 +117,7 @@ class GridSearch:
                 in_fold = self.data.valid_rows(fold)
                 held_out[in_fold], test = np.split(result.scores, [int(in_fold.sum())])
                 on_test.append(test)
-                self.spent_s += result.took_s
+                self._count(result)
                 took_s += result.took_s
             self.scores[point] = PointScores(held_out, np.stack(on_test))
             self.measured_s[point] = took_s
@@ -148,8 +148,7 @@ class GridSearch:
         final, by_fold = {}, {name: list[Floats]() for name in best}
         results = self.run(fit_and_score, [job for _, job in jobs])
         for (name, job), result in zip(jobs, results, strict=True):
-            self.spent_s += result.took_s
-            self.cpu_s, self.wall_s = self.cpu_s + result.cpu_s, self.wall_s + result.took_s
+            self._count(result)
             if job.is_final:
                 final[name] = result
                 self.progress(f"{name} on all tracks")
@@ -163,6 +162,16 @@ class GridSearch:
             )
             for name, params in best.items()
         }
+
+    @property
+    def slowdown(self) -> float:
+        """The seconds that passed for a second of the processor; 1 where none are counted."""
+        return max(1.0, self.counted_s / self.counted_cpu_s) if self.counted_cpu_s else 1.0
+
+    def _count(self, result: FitResult) -> None:
+        self.spent_s += result.took_s
+        self.counted_s += result.took_s
+        self.counted_cpu_s += result.cpu_s
 
     def _on_test(
         self, name: str, params: dict[str, Any], rows: NDArray[np.bool_], *, is_final: bool = False

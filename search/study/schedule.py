@@ -31,9 +31,8 @@ FUSION_SHARE = 0.1
 """The largest share of the time that is kept for the fusion network, which takes far longer than
 the other kinds; where it needs more, it is fitted only if time is left."""
 
-
 MAX_SLOWDOWN = 5.0
-"""More than that is not expected of the ensembles, whatever was measured of the baselines."""
+"""More than that is not expected of what follows, whatever was measured of the baselines."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,11 @@ class Schedule:
 
     def left_s(self) -> float:
         """The seconds left for training; negative where the time for the evaluation is used."""
-        slowdown = min(self.slowdown(), MAX_SLOWDOWN)
-        return self.limit_s - slowdown * self.evaluation_s - self.wall_s()
+        return self.limit_s - self.expected_s(self.evaluation_s) - self.wall_s()
+
+    def expected_s(self, quiet_s: float) -> float:
+        """The seconds that something takes now which takes `quiet_s` on a quiet machine."""
+        return min(self.slowdown(), MAX_SLOWDOWN) * quiet_s
 
     def baselines_s(self) -> float:
         """The seconds that the baselines may take before the search."""

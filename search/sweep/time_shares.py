@@ -14,7 +14,7 @@ from chorale.search.console.progress import duration_text
 from chorale.search.ledger import stages
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.finalists import TimeLimit
-from chorale.search.study.schedule import MAX_SLOWDOWN, RETRAINING_FACTOR, fusion_s
+from chorale.search.study.schedule import RETRAINING_FACTOR, fusion_s
 from chorale.search.sweep.context import SweepContext
 
 FUSION = "fusion"
@@ -97,8 +97,8 @@ def affordable_kinds(context: SweepContext) -> tuple[tuple[str, ...], str]:
     Only the fusion network takes long. Where the sweep file names it as its ensemble, it stays.
     """
     wanted, prepared = context.sweep.ensemble, context.prepared
-    expected_s = fusion_s(len(prepared.split.development_ids), len(prepared.class_names))
-    expected_s *= min(context.schedule.slowdown(), MAX_SLOWDOWN)
+    quiet_s = fusion_s(len(prepared.split.development_ids), len(prepared.class_names))
+    expected_s = context.schedule.expected_s(quiet_s)
     left_s = context.schedule.limit_s - context.wall_s()
     if FUSION not in wanted.kinds or wanted.kind == FUSION or expected_s <= max(left_s, FREE_S):
         return wanted.kinds, ""
