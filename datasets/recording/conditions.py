@@ -22,8 +22,6 @@ class Condition:
 
     title: str
     change: Change
-    shortens_to_s: float | None = None
-    """recordings that are no longer than this stay as they are"""
 
 
 def _codec(
@@ -85,9 +83,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "noise_20": Condition("white noise 20 dB below", partial(_noise, 20.0)),
     "noise_10": Condition("white noise 10 dB below", partial(_noise, 10.0)),
     "quiet": Condition("level 20 dB lower", partial(_level, -20.0)),
-    "cut_10": Condition("the middle 10 s", partial(_cut, 10.0), shortens_to_s=10.0),
-    "cut_3": Condition("the middle 3 s", partial(_cut, 3.0), shortens_to_s=3.0),
-    "cut_1": Condition("the middle second", partial(_cut, 1.0), shortens_to_s=1.0),
+    "cut_10": Condition("the middle 10 s", partial(_cut, 10.0)),
+    "cut_3": Condition("the middle 3 s", partial(_cut, 3.0)),
+    "cut_1": Condition("the middle second", partial(_cut, 1.0)),
 }
 """Name -> condition, in the order of the table. Bit rates are those of one channel, as recordings
 are mixed to one before features are taken."""

@@ -204,5 +204,5 @@ def _show(found: "Robustness", n_looks: int) -> None:
     )  # fmt: skip
     if kept := [row for row in found.rows if row.n_unchanged]:
         text = ", ".join(f"{row.title} ({row.n_unchanged})" for row in kept)
-        line = f"Recordings that are short enough already: {text}."
+        line = f"Recordings that a condition leaves as they are: {text}."
         out.print(line, soft_wrap=True, markup=False, highlight=False, style="dim")

@@ -31,7 +31,8 @@ class RobustnessRow:
     `difference` is the score minus that of the recordings as they are, with `ci95`, its paired
     95 % interval. `out_of_distribution` is the share of tracks that are flagged, `covered` that of
     tracks whose conformal set has the true class (None where tracks have several labels),
-    `set_size` the mean number of classes in it. `n_unchanged` recordings are short enough already.
+    `set_size` the mean number of classes in it. `n_unchanged` recordings are the same as before, as
+    those that are no longer than what they are cut to.
     """
 
     name: str
@@ -113,9 +114,8 @@ def measure_robustness(
         made = {AS_IT_IS: (waveform, rate)}
         for place, (name, condition) in enumerate(conditions.items()):
             rng = random_generator(seed, Purpose.RECORDING, number, place)
-            made[name] = condition.change(waveform, rate, rng)
-            limit_s = condition.shortens_to_s
-            n_unchanged[name] += limit_s is not None and len(waveform) <= limit_s * rate
+            made[name] = changed, _ = condition.change(waveform, rate, rng)
+            n_unchanged[name] += np.array_equal(changed, waveform)
         # one after the other: a batch of long recordings would take much memory
         for name, recording in made.items():
             found[name].append(predictor.predict_waveform(*recording))
