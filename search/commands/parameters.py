@@ -95,6 +95,18 @@ class _Name(click.ParamType[str, Any]):
         del param, ctx
         return f"expected the name of {'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
 
+    def known(self, ctx: click.Context) -> Iterable[str]:
+        """The names that the shell completes."""
+        del ctx
+        return ()
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        """Those of `known` that begin with what was typed."""
+        del param
+        return _completed(self.known(ctx), incomplete)
+
 
 def _completed(names: Iterable[str], incomplete: str) -> "list[CompletionItem]":
     from click.shell_completion import CompletionItem
@@ -108,14 +120,10 @@ class StudyName(_Name):
     name = "study"
     listing = "chorale list"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
+    def known(self, ctx: click.Context) -> Iterable[str]:
         """The studies in the folder of `--runs`."""
-        del param
         root = Path(str(ctx.params.get("runs") or "runs")).expanduser()
-        found = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
-        return _completed(found, incomplete)
+        return sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
 
 
 class DatasetName(_Name):
@@ -124,14 +132,12 @@ class DatasetName(_Name):
     name = "dataset"
     listing = "chorale data list"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
+    def known(self, ctx: click.Context) -> Iterable[str]:
         """All datasets."""
-        del ctx, param
+        del ctx
         from chorale.datasets import catalog, plugins
 
-        return _completed(plugins.plugin_names(catalog), incomplete)
+        return plugins.plugin_names(catalog)
 
 
 class EncoderName(_Name):
@@ -140,6 +146,13 @@ class EncoderName(_Name):
     name = "encoder"
     listing = "chorale encoder list"
 
+    def known(self, ctx: click.Context) -> Iterable[str]:
+        """All encoders."""
+        del ctx
+        from chorale.datasets import encoders, plugins
+
+        return plugins.plugin_names(encoders)
+
 
 class ArchitectureName(_Name):
     """The name of an architecture."""
@@ -147,15 +160,13 @@ class ArchitectureName(_Name):
     name = "architecture"
     listing = "chorale keys architectures"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
+    def known(self, ctx: click.Context) -> Iterable[str]:
         """All architectures."""
-        del ctx, param
+        del ctx
         from chorale.datasets import plugins
         from chorale.lightning_models import architectures
 
-        return _completed(plugins.plugin_names(architectures), incomplete)
+        return plugins.plugin_names(architectures)
 
 
 class SweepWords(click.ParamType[str, Any]):

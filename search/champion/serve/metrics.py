@@ -42,7 +42,7 @@ class Metrics:
             ["same"], registry=self._registry,
         )  # fmt: skip
         self.shadow_left_out = Counter(
-            "chorale_shadow_left_out", "Recordings without a shadow answer, as it was busy.",
+            "chorale_shadow_left_out", "Recordings without a shadow answer: it was busy or failed.",
             registry=self._registry,
         )  # fmt: skip
         info = Gauge(
