@@ -177,7 +177,13 @@ def _show(found: "Robustness", n_looks: int) -> None:
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("condition", no_wrap=True)
-    for name in (f"test {found.metric}", "difference (95 % CI)", "unusual", "covered", "classes"):
+    for name in (
+        f"test {found.metric}",
+        "difference (95 % CI)",
+        "out of distribution",
+        "covered",
+        "classes",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for row in found.rows:
         low, high = (100 * end for end in row.ci95)
@@ -197,8 +203,8 @@ def _show(found: "Robustness", n_looks: int) -> None:
     out.print(found.sentence(), soft_wrap=True, markup=False, highlight=False)
     n = len(found.rows) - 1
     out.print(
-        f"unusual: flagged as out of distribution; covered: the conformal set, of so many classes "
-        f"on average, has the true one (stated: {found.coverage:.0%}). Each interval holds by "
+        f"covered: the conformal set, of so many classes on average, has the true one (stated: "
+        f"{found.coverage:.0%}). Each interval holds by "
         f"itself: of {n} differences that are really 0, {0.05 * n:.1f} would exclude it by chance.",
         soft_wrap=True, markup=False, highlight=False, style="dim",
     )  # fmt: skip
